@@ -16,6 +16,7 @@ from tests.support import NOON_MS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
     from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
 
     from reconciler.core.freeze import WriteGate
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
@@ -53,8 +54,6 @@ class IdleLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, clock: IdleClock) -> None:
         self._clock, self._working = clock, 0
-        self.works: list[Callable[[], bool]] = []
-        """Each says whether a thread is at work of which this loop is not told otherwise."""
         super().__init__(_Idle(self))
 
     def time(self) -> float:
@@ -65,7 +64,7 @@ class IdleLoop(asyncio.SelectorEventLoop):
 
         Raises ``RuntimeError`` where nothing would ever happen again.
         """
-        if self._working or any(works() for works in self.works):
+        if self._working:
             return False
         if seconds is None:
             raise RuntimeError("everybody waits for somebody else")
@@ -75,26 +74,30 @@ class IdleLoop(asyncio.SelectorEventLoop):
     @contextmanager
     def working(self) -> Iterator[None]:
         """Say that a thread is at work until the end of the block."""
-        self._working += 1
-        self.given()
+        self._begun()
         try:
             yield
         finally:
             self._ended()
 
-    def given(self) -> None:
-        """Say that a thread has just been given something to do."""
-        self.call_soon(self._clock.on_work)
+    def works_until(self, done: asyncio.Future[None]) -> asyncio.Future[None]:
+        """Say that a thread is at work until this is done; return it."""
+        self._begun()
+        done.add_done_callback(lambda _: self._ended())
+        return done
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., Any], *args: Any) -> Any:
         """Let a thread work; also if nobody waits for it any more, no time passes meanwhile."""
         assert executor is not None
         given = executor.submit(func, *args)
-        self._working += 1
-        self.given()
+        self._begun()
         waiting = asyncio.wrap_future(given, loop=self)
         given.add_done_callback(lambda _: self.call_soon_threadsafe(self._ended))
         return waiting
+
+    def _begun(self) -> None:
+        self._working += 1
+        self.call_soon(self._clock.on_work)
 
     def _ended(self) -> None:
         self._working -= 1
@@ -121,19 +124,9 @@ class WatchedJournal:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, IdleLoop), "use IdleClock.run"
         self._journal, self._loop = journal, loop
-        self._noted: set[asyncio.Future[None]] = set()
-        self._expected = 0
-        loop.works.append(lambda: bool(self._noted) and not self._expected)
 
-    @contextmanager
-    def expecting(self) -> Iterator[None]:
-        """Let what is noted wait for a look, for which time has to pass."""
-        self._expected += 1
-        try:
-            with self._journal.expecting():
-                yield
-        finally:
-            self._expected -= 1
+    def expecting(self) -> AbstractContextManager[None]:
+        return self._journal.expecting()
 
     async def memory(self, *of: Address, plans: Collection[str] = ()) -> Memory:
         with self._loop.working():
@@ -163,7 +156,4 @@ class WatchedJournal:
 
     def _until_done(self, noted: Awaitable[None]) -> Awaitable[None]:
         assert isinstance(noted, asyncio.Future)
-        self._noted.add(noted)
-        noted.add_done_callback(self._noted.discard)
-        self._loop.given()
-        return noted
+        return self._loop.works_until(noted)

@@ -239,19 +239,17 @@ class OpenJournal:
 
     def knows(self, token: str) -> bool:
         """Whether the journal has a write to this service with this token."""
-        return bool(
-            self._rows(
-                f"SELECT id AS number FROM writes WHERE token = :token AND {_mine('writes')} LIMIT 1", token=token
-            )
-        )
+        return self._any_write("token = :token", token=token)
 
     def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
         """Whether a call of this kind was made under one of these plans whose outcome stayed unknown."""
-        question = f"""
-            SELECT id AS number FROM writes
-            WHERE {_mine("writes")} AND portfolio = :address AND call = :call AND {_UNKNOWN} AND {_UNDER_PLANS}
-            LIMIT 1"""
-        return bool(self._rows(question, address=address, call=call, plans=_listed(plans)))
+        which = f"portfolio = :address AND call = :call AND {_UNKNOWN} AND {_UNDER_PLANS}"
+        return self._any_write(which, address=address, call=call, plans=_listed(plans))
+
+    def _any_write(self, which: str, **values: object) -> bool:
+        return bool(
+            self._rows(f"SELECT id AS number FROM writes WHERE {_mine('writes')} AND {which} LIMIT 1", **values)
+        )
 
     def last_write(self, address: Address, token: str) -> LastWrite | None:
         """Return the write to an address with this token, of those that count."""
@@ -420,24 +418,21 @@ class OpenJournal:
         each portfolio only the newest stay.
         """
         now_ms = self._now_ms()
-
-        def row(portfolio: PortfolioId, one: Rebalance) -> JournalRow:
-            begun_ms = now_ms if one.begun_ms is None else one.begun_ms
-            times = {"begun_ms": begun_ms, "read_ms": now_ms, "over": one.over}
-            return {
+        rows: list[JournalRow] = [
+            {
                 **self._whose,
                 "portfolio": portfolio,
                 "rebalance": one.id,
-                **times,
+                "begun_ms": now_ms if one.begun_ms is None else one.begun_ms,
+                "read_ms": now_ms,
+                "over": one.over,
                 "result": json.dumps(dump(one)),
             }
-
+            for portfolio, known in results.items()
+            for one in known
+        ]
         with self.together():
-            self._insert(
-                "INSERT INTO results",
-                *(row(portfolio, one) for portfolio, known in results.items() for one in known),
-                then=_UNLESS_OVER,
-            )
+            self._insert("INSERT INTO results", *rows, then=_UNLESS_OVER)
             which = {**self._whose, "most": KEPT_RESULTS}
             self._tables.write(_LEAVE_NEWEST, [{**which, "portfolio": portfolio} for portfolio in results])
 
@@ -469,8 +464,8 @@ class OpenJournal:
     def _question(self, text: str, of: Sequence[Address] = (), **values: object) -> Question:
         return Question(text, {**self._whose, "addresses": json.dumps(of), **values})
 
-    def _rows(self, text: str, of: Sequence[Address] = (), **values: object) -> list[JournalRow]:
-        (found,) = self._tables.ask(self._question(text, of, **values))
+    def _rows(self, text: str, **values: object) -> list[JournalRow]:
+        (found,) = self._tables.ask(self._question(text, (), **values))
         return list(found)
 
 

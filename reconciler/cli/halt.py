@@ -254,7 +254,9 @@ def lift(options: LiftOptions, found: Found) -> Ending:
     try:
         configuration = load_files_if_any(options.files) if not options.known else Configuration()
     except ConfigInvalid as error:
-        error.detail = "With --known, a lift needs no files; then no freeze of theirs holds it."
+        error.detail = (
+            "With --known, a lift needs no files; then it resumes also what they freeze or declare paused by now."
+        )
         raise
 
     async def work() -> Ending:
@@ -288,7 +290,9 @@ async def _lift(options: LiftOptions, configuration: Configuration, session: Ses
         repair = f"`reconciler halt list` shows those that are known; {path_of(options.halt)} may be on another branch."
         raise ReconcilerError(f"nothing here is in the pause of a halt {options.halt}", repair)
     if not configuration.files:
-        options.output.note("note: without files, the guards are those that hold by default, and no freeze is known")
+        options.output.note(
+            "note: without files, nothing is known to be frozen or declared paused, and the default guards hold"
+        )
     plan = with_freezes(plan, configuration.freezes, desired, {}, now_ms=now_ms)
     plan = replace(plan, over=check_guards(plan.changes, configuration.guards, managed=len(desired) or len(apis)))
     session = replace(session, service=here)

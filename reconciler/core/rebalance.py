@@ -267,14 +267,16 @@ class RebalanceReport(Struct, frozen=True, kw_only=True):
         """The reason to exit with.
 
         If the end of any is not known, or if some went well and others did not, that is *partly done*. If none went
-        well, it is the one reason that all share, else a plain error.
+        well, it is the one reason that all share, else a plain error; what was not attempted because of another has no
+        reason of its own.
         """
         outcomes = {result.outcome for result in self.results}
         if outcomes <= _GOOD:
             return ExitReason.OK
         if outcomes & _OPEN or outcomes & _GOOD:
             return ExitReason.PARTIAL
-        reasons = {_reason(result) for result in self.results}
+        begun = [result for result in self.results if result.outcome is not RebalanceOutcome.NOT_ATTEMPTED]
+        reasons = {_reason(result) for result in begun or self.results}
         return reasons.pop() if len(reasons) == 1 else ExitReason.ERROR
 
 

@@ -238,7 +238,7 @@ def status_page(
     last = (line, f"Needs a person: {needs or 'nothing'}.") if needs or problems else (line,)
     tone = Tone.NOTICE if needs else Tone.GOOD
     shown = [row for row in in_order(rows, sort) if row.needs or not problems]
-    table = _table(shown, whole=whole or sort is not None, results=results)
+    table = _table(shown, whole=whole, results=results, apart=sort is None)
     if not live:
         verdict = ". ".join(filter(None, (needs, line.rstrip("."))))
         return Page(title="Status", tone=tone, verdict=verdict, blocks=table, last=last)
@@ -267,8 +267,9 @@ def _counts(rows: Sequence[StatusRow]) -> str:
     return f"{plural(len(rows), 'portfolio')}: {total}.{f' Last rebalances: {ended}.' if ended else ''}"
 
 
-def _table(rows: Sequence[StatusRow], *, whole: bool, results: bool) -> tuple[Block, ...]:
-    """Return the table, with results and strategies if there are any, and what ``?`` means in it."""
+def _table(rows: Sequence[StatusRow], *, whole: bool, results: bool, apart: bool) -> tuple[Block, ...]:
+    """Return the table, with results and strategies if there are any, and what ``?`` means in it. What needs a person
+    is a part of its own if it is to stand ``apart``, and otherwise no rows are folded."""
     if not rows:
         return ()
     strategies = any(row.live.strategy is not None for row in rows)
@@ -276,17 +277,22 @@ def _table(rows: Sequence[StatusRow], *, whole: bool, results: bool) -> tuple[Bl
         Row(
             _cells(row, strategies, results),
             name=row.live.id,
-            alike=needs_effect(row.needs).shared or ("" if whole else row.live.status.value.replace("_", " ")),
-            part=0 if row.needs else 1,
+            alike=_alike(row, whole=whole) if apart else "",
+            part=0 if row.needs and apart else 1,
             cause=bool(row.needs),
         )
         for row in rows
     )
-    parts = (Part("Needs a person"), Part("Portfolios" if whole else "The others", rank=1, opened=None))
+    parts = (Part("Needs a person"), Part("Portfolios" if whole or not apart else "The others", rank=1, opened=None))
     table = Rows(columns=_COLUMNS, rows=found, parts=parts, subject=1, headed=True)
     unknown = {row.desired.api.can.lists_runs for row in rows if results and row.result == UNVERIFIED}
     told = tuple(words for listed, words in _UNKNOWN.items() if listed in unknown)
     return (table, Lines(told)) if told else (table,)
+
+
+def _alike(row: StatusRow, *, whole: bool) -> str:
+    """Return what a row has in common with others, so that they are shown as one; ``""`` for nothing."""
+    return needs_effect(row.needs).shared or ("" if whole else row.live.status.value.replace("_", " "))
 
 
 def _cells(row: StatusRow, with_strategy: bool, with_result: bool) -> tuple[Cell, ...]:

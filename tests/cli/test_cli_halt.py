@@ -476,7 +476,7 @@ def test_a_lift_with_broken_files(shell: Shell) -> None:
     assert "With --known, a lift needs no files" in ended.err
     ended = lift(shell, made, "--known")
     assert (ended.code, running()) == (0, RUNNING)
-    assert "without files, the guards are those that hold by default, and no freeze is known" in ended.err
+    assert "without files, nothing is known to be frozen or declared paused, and the default guards hold" in ended.err
     assert holding(shell) == []
 
 

@@ -102,6 +102,7 @@ def test_one_outage_is_one_row(bare: Shell) -> None:
     assert "did not run when it was due: p0, p1, p2, p3, p4, p5" in told
     assert "6 portfolios" in told.splitlines()[1]
     assert fleet("status --sandbox -v").out.count("overdue by ") == 6
+    assert fleet("status --sandbox --sort next").out.count("overdue by ") == 6
 
 
 def test_status_tells_how_late(fleet: Shell) -> None:

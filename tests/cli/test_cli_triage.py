@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,6 +131,13 @@ def test_an_order_of_its_own(fleet: Shell, options: str, begins: list[str]) -> N
     assert rows(fleet, options)[: len(begins)] == begins
     found = fleet(f"status --sandbox {options} -o json").json["portfolios"]
     assert [row["id"] for row in found][: len(begins)] == begins
+
+
+def test_an_order_of_its_own_in_a_document(fleet: Shell) -> None:
+    """There, too, it is the order of all: what needs a person is no part of its own."""
+    told = fleet("status --sandbox --sort id -o markdown").out
+    assert re.findall(r"\| `(\w+)` \|", told) == sorted([*ORDER, *FINE])
+    assert "Needs a person" not in told
 
 
 def test_json_is_sorted_by_id(fleet: Shell) -> None:

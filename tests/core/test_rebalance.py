@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError, ExitReason, FailureKind
 from reconciler.core.rebalance import (
@@ -45,11 +46,19 @@ def report(*results: tuple[RebalanceOutcome, FailureKind | None]) -> RebalanceRe
         ([(O.REFUSED, FailureKind.UNREACHABLE)], ExitReason.UNREACHABLE),
         ([(O.REFUSED, FailureKind.NOT_FOUND)], ExitReason.ERROR),
         ([(O.NOT_ATTEMPTED, None)], ExitReason.ERROR),
+        ([(O.REFUSED, FailureKind.UNAUTHENTICATED), (O.NOT_ATTEMPTED, None)], ExitReason.PERMISSION),
     ],
 )
 def test_exit_reasons(results: list[tuple[RebalanceOutcome, FailureKind | None]], reason: ExitReason) -> None:
     """A report exits with the gravest thing that is true of it."""
     assert report(*results).exit_reason is reason
+
+
+def test_what_a_halt_or_a_freeze_refuses_is_refused_by_a_guard() -> None:
+    """Also where the halt came in the middle, so that the rest was not attempted."""
+    refused, rest = report((O.REFUSED, None), (O.NOT_ATTEMPTED, None)).results
+    both = RebalanceReport(results=(replace(refused, guarded=True), rest), started_ms=0, finished_ms=1)
+    assert both.exit_reason is ExitReason.GUARD
 
 
 @pytest.mark.parametrize(
