@@ -216,7 +216,7 @@ def duration_form(*, least: int = 0, most: int) -> Form:
             return ""
         text = written.strip()
         if text.isdecimal() and text.isascii():
-            number = int(text[:16])  # of the longer ones, which Python may refuse to read, the beginning is beyond `most`
+            number = int(text[:16])  # Python may refuse to read longer ones, and so many digits are beyond `most`
             if isinstance(value, str) and (text == "0" or text[0] != "0") and least <= number <= most:
                 return "remove the quotes: a bare number is milliseconds"
             hours = f"{int(text[:9])}h"
