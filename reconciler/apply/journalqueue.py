@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+HANG_UP_SECONDS: Final = 1.0
+"""How long a server may still take to keep what it was told, once a signal has ended a command in its midst."""
 PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 0.33
 """How long an intent waits for others, in commits: after the last one that came, and after the first."""
@@ -123,9 +125,12 @@ class QueuedJournal:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Return when all that was asked for is done."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Return when all that was asked for is done; if a signal ends the command, soon, whatever a server does."""
         self._jobs.put(None)
+        if kind is not None and not issubclass(kind, Exception):
+            self._thread.join(HANG_UP_SECONDS)
+            self._journal.hang_up()
         self._thread.join()
 
     async def memory(self, *of: Address, plans: Collection[str] = ()) -> Memory:
