@@ -225,14 +225,15 @@ class Proxy:
     ``sent`` are the letters of the clients' messages so far, over all connections; the first message of each has none,
     so it is a space. ``trips`` counts how often a client waited for an answer. The message of number ``cut_before`` is
     not passed on; that of number ``cut_after`` is, but the answer to its batch is not. With ``loopback`` it listens on
-    a port of this machine instead of a socket in its folder. While it ``is_silent``, it passes nothing on to anybody.
+    a port of this machine instead of a socket in its folder. While it ``is_silent``, it passes nothing on to
+    anybody, and counts what is ``ignored``.
     """
 
     def __init__(
         self, server: Server, *, cut_before: int | None = None, cut_after: int | None = None, loopback: bool = False
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="proxy-"))
-        self.sent, self.trips, self.is_silent = "", 0, False
+        self.sent, self.trips, self.is_silent, self.ignored = "", 0, False, 0
         self._server, self._before, self._after = server, cut_before, cut_after
         self._listener = socket.socket(socket.AF_INET if loopback else socket.AF_UNIX)
         self._listener.bind(("127.0.0.1", 0) if loopback else str(self.folder / ".s.PGSQL.5432"))
@@ -276,6 +277,7 @@ class Proxy:
                     if not part:
                         return
                     if self.is_silent:
+                        self.ignored += 1
                         continue
                     self.trips += not asks
                     asks, rest = True, rest + part

@@ -1,4 +1,4 @@
-"""Shell completion: ids, groups and runs from the files and the journal.
+"""Shell completion: ids, groups, halts and runs from the files and the journal.
 
 In: the command line as far as it is typed. Out: click's completion items. It reads the files and the journal and
 nothing else: it asks no service, writes nothing, and prints nothing on stderr. What can't be read offers nothing.
@@ -65,11 +65,17 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str, *, jou
     if metavar in _FILES:
         return [CompletionItem(incomplete, type="file")]
     try:
-        found = (
-            list(_runs(ctx.params.get("journal") or journal))
-            if param.name == "run"
-            else list(_declared(ctx, param, metavar, "!=" if "!" in incomplete else "="))
-        )
+        match param.name:
+            case "run":
+                found = list(_runs(ctx.params.get("journal") or journal))
+            case "halt":
+                found = list(_halts())
+            case _:
+                found = list(_declared(ctx, param, metavar, "!=" if "!" in incomplete else "="))
+                if param.param_type_name == "argument" and not ctx.params.get(
+                    param.name or ""
+                ):  # `halt`, or `halt lift`
+                    found = [*map(CompletionItem, getattr(ctx.command, "commands", ())), *found]
     except Exception:  # as above
         return []
     given = ctx.params.get(param.name or "")
@@ -118,6 +124,16 @@ def _documents(ctx: click.Context) -> Sequence[Document]:
     sources = [source for source in given if source != STDIN]
     files, _ = discover(sources, stdin=bytes, cwd=Path.cwd()) if sources or not given else ([], ())
     return [read_yaml(file, data) for file, data in files]
+
+
+def _halts() -> Iterator[CompletionItem]:
+    """Yield the halts whose files are here, the newest first."""
+    from reconciler.cli.haltfiles import FOLDER
+    from reconciler.core.model import is_halt_id
+
+    for name in sorted((path.stem for path in FOLDER.glob("*.json")), reverse=True):
+        if is_halt_id(name):
+            yield CompletionItem(name)
 
 
 def _runs(journal: str) -> Iterator[CompletionItem]:

@@ -54,8 +54,6 @@ _LOOKS_LIKE: Final = {
 _NOTHING_KNOWN: Final[Mapping[PortfolioId, Sequence[KeptRebalance]]] = {}
 _LOOK_AGAIN_SECONDS: Final = (0.1, 1.0)
 """How soon to look whether another apply has ended, at first and at last; on a server each look is a connection."""
-_HANG_UP_SECONDS: Final = 1.0
-"""How long a journal may still take, after a second signal, to keep what it was told."""
 _UNDER_WAY_SECONDS: Final = 35.0
 """The longest wait for a write of another command: a little longer than a request may take."""
 _ASK_AGAIN_SECONDS: Final = 0.5
@@ -229,6 +227,7 @@ def signals(stop: Stop) -> Iterator[list[ExitReason]]:
     """
     import asyncio
 
+    from reconciler.apply.journalqueue import HANG_UP_SECONDS
     from reconciler.cli.service import ending_signals
 
     loop = asyncio.get_running_loop()
@@ -237,7 +236,7 @@ def signals(stop: Stop) -> Iterator[list[ExitReason]]:
     def on(reason: ExitReason) -> None:
         if caught:
             for hang_up in stop.hang_up:
-                timer = threading.Timer(_HANG_UP_SECONDS, hang_up)
+                timer = threading.Timer(HANG_UP_SECONDS, hang_up)
                 timer.daemon = True
                 timer.start()
             sys.exit(reason.code)

@@ -184,8 +184,11 @@ def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str 
         case key:
             known = {one.labels[key] for one in fleet if key in one.labels}
             problem, title, none = f"no {those} has that `{key}`", f"Values of `{key}`", "labels"
-            if not known and (keys := {name for one in fleet for name in one.labels}):
-                raise UsageError(f"{option} {term}: no {those} has the label `{key}`", _nearest(key, keys, "Labels"))
+            keys = {name for one in fleet for name in one.labels}
+            meant = guess(key, ("group", "name"))
+            if not known and (keys or meant):
+                there = guess(key, keys) or meant or _nearest(key, keys, "Labels")
+                raise UsageError(f"{option} {term}: no {those} has the label `{key}`", there)
     there = _nearest(term.value, known, title) if known else f"No {those} has {none}."
     raise UsageError(f"{option} {term}: {problem}", there)
 

@@ -41,7 +41,6 @@ UNSAID = (
     "and `--sandbox` takes a file",
     "or put it before: `status aaa --sandbox`",
     "reconciler planaaa --sandbox",  # of init
-    "Invalid value for aaa: aaa; write a duration such as aaa.",
     "`reconciler import --into FILE` adds to one that is there",
     "See `aaa --help`.",  # the value is whole: `reconciler plan`
     "`-o json` prints",  # of files that are none, and what another command would have done

@@ -108,6 +108,9 @@ def test_the_function_that_a_shell_sources(shell: Shell, name: str, said: str) -
         ("reconciler apply --resume-held group = d", 5, ["daily", "dull"]),
         ("reconciler history --run ", 3, ["2", "1"]),
         ("reconciler history --journal nothing.db --run ", 5, []),
+        ("reconciler halt lift 2", 3, ["20261122-7f3a9c"]),
+        ("reconciler halt ", 2, ["lift", "list", "aaa", "bbb", "ccc", "ddd"]),
+        ("reconciler halt aaa ", 3, ["bbb", "ccc", "ddd"]),
         ("reconciler show pl", 2, ["pl"]),
         ("reconciler apply --file = au", 4, ["au"]),
         ("reconciler validate --nothing x", 3, []),
@@ -121,6 +124,9 @@ def test_what_a_shell_is_told(shell: Shell, words: str, number: int, completed: 
         for _ in range(2):
             journal.open_run(fingerprint="f", tool="t")
             journal.close_run("ok")
+    (shell.folder / "halts").mkdir()
+    for name in ("20261122-7f3a9c", "not one"):
+        shell.write(f"halts/{name}.json", "{}")
     before = everything(shell.folder)
     code, out, err = call(shell.folder, _RECONCILER_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(number))
     found = [line.partition(",")[2] for line in out.splitlines() if line]

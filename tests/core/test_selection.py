@@ -136,6 +136,9 @@ def test_what_conditions_choose(selects: tuple[str, ...], chosen: str) -> None:
             "--select teem=fx: no portfolio has the label `teem`",
             "Did you mean 'team'?",
         ),
+        (("grup=core",), "--select grup=core: no portfolio has the label `grup`", "Did you mean 'group'?"),
+        (("Name=x",), "--select Name=x: no portfolio has the label `Name`", "Did you mean 'name'?"),
+        (("owner=x",), "--select owner=x: no portfolio has the label `owner`", "Labels: team, tier."),
         (
             ("team=fxx",),
             "--select team=fxx: no portfolio has that `team`",

@@ -14,7 +14,7 @@ from reconciler.apply.journalreads import read_runs
 from tests.apply.test_journalserver import name_of
 from tests.postgres import Proxy
 from tests.process.conftest import FILES, SEED
-from tests.process.support import NEVER_MS, PATIENCE_SECONDS, Glider, glider, until
+from tests.process.support import NEVER_MS, PATIENCE_SECONDS, Glider, glider, kill, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,3 +140,29 @@ def test_a_second_signal_while_the_journal_hangs(served: Glider, server: Server,
     again = served.run("apply", "plan.json", *joins, "--journal", str(place))
     assert again.returncode == 0, again
     assert served.calls() == ["aaa pause", "bbb update-schedule-interval", "ccc resume", "ddd start"]
+
+
+@pytest.mark.parametrize("joins", [(), ("--join",)], ids=["alone", "joined"])
+def test_a_signal_while_the_journal_hangs_before_the_apply(
+    served: Glider, server: Server, joins: tuple[str, ...]
+) -> None:
+    """What an earlier run left open is settled first, and a database that hangs over that holds no signal up."""
+    place = server.database()
+    assert served.run("plan", "--out", "plan.json", "--journal", str(place)).returncode == 0
+    served.misbehave(NEVER_ANSWERED)
+    dies = served.start("apply", "plan.json", "--journal", str(place))
+    until(lambda: served.calls() == ["aaa pause"], dies)
+    kill(dies)
+    served.faults.clear()
+    served.misbehave({"kind": "latency", "operation": "read", "portfolio": "aaa", "ms": NEVER_MS})
+    looks = len(served.calls("aaa", "GET"))
+    with Proxy(server) as between:
+        url = server.url(name_of(place), folder=between.folder)
+        process = served.start("apply", "plan.json", *joins, "--journal", str(url))
+        until(lambda: len(served.calls("aaa", "GET")) > looks, process)
+        between.is_silent = True
+        served.release()
+        until(lambda: between.ignored > 0, process)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 130
