@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from reconciler.cli.output import is_terminal, write
 from reconciler.core.report import Outcome, Result
-from reconciler.render.plan import RESULT_WIDTHS, result_cells
 from reconciler.render.terminal import in_columns
 
 if TYPE_CHECKING:
@@ -163,6 +162,8 @@ class ApplyProgress:
     def finished(self, result: object) -> None:
         """Print the outcome. A change that was not begun after a stop gets no line; the report has one row for all."""
         if isinstance(result, Result) and result.outcome is not Outcome.NOT_ATTEMPTED:
+            from reconciler.render.plan import RESULT_WIDTHS, result_cells
+
             self._bar.line(in_columns(result_cells(result), RESULT_WIDTHS, self._style))
         self._bar.advance()
 
