@@ -100,7 +100,7 @@ def test_a_plan_loads_a_client_and_nothing_beside(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_no_cycles_are_searched_while_a_command_is_imported() -> None:
     """The package of the command line sets the collector's thresholds before any module of it is imported."""
-    run = "import gc, reconciler.cli; before = gc.get_stats(); import reconciler.cli.main; print(gc.get_stats() == before)"
+    run = "import gc, reconciler.cli; old = gc.get_stats(); import reconciler.cli.main; print(gc.get_stats() == old)"
     told = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
     assert told.stdout == "True\n"
 
