@@ -35,15 +35,15 @@ HANG_UP_SECONDS: Final = 1.0
 """How long a server may still take to keep what it was told, once a signal has ended a command in its midst."""
 PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 0.33
-"""How long an intent waits for others, in commits: after the last one that came, and after the first."""
+"""How long an intent waits for others, in lengths of a commit: after the last one that came, and after the first."""
 RIDE: Final = 8.0
 LONGEST_RIDE_S: Final = 0.5
-"""How long a note waits for an intent, in commits and in seconds."""
+"""How long a note waits for an intent: in lengths of a commit, and in seconds at most."""
 SHORT_S: Final = 0.004
 """Nothing waits for a commit that takes no longer than this."""
 
 
-class Asked(Enum):
+class JobKind(Enum):
     """What is asked of the journal: a question, a note that nobody has to wait for, or an intent before its write."""
 
     QUESTION = auto()
@@ -62,17 +62,17 @@ class Gathering:
         self._commit_s, self._longest_ride_s = commit_s, longest_ride_s
         self._latest = self._paused = inf
 
-    def add(self, kind: Asked | None, now_s: float, *, expected: bool) -> None:
+    def add(self, kind: JobKind | None, now_s: float, *, expected: bool) -> None:
         """Take note of what came at this time; ``None`` is the end of the journal."""
         patience = 0.0
         if expected and self._commit_s > SHORT_S:
             match kind:
-                case Asked.INTENT:
+                case JobKind.INTENT:
                     patience = LONGEST_PAUSE * self._commit_s
                     self._paused = now_s + PAUSE * self._commit_s
-                case Asked.NOTE:
+                case JobKind.NOTE:
                     patience = min(RIDE * self._commit_s, self._longest_ride_s)
-                case Asked.QUESTION | None:
+                case JobKind.QUESTION | None:
                     pass
                 case _:
                     assert_never(kind)
@@ -87,7 +87,7 @@ class Gathering:
 class _Job(Generic[T]):
     """Work for the thread, and what came of it; ``done`` is for whoever waits for it."""
 
-    def __init__(self, work: Callable[[], T], done: Future[T], kind: Asked) -> None:
+    def __init__(self, work: Callable[[], T], done: Future[T], kind: JobKind) -> None:
         self.work, self.done, self.kind = work, done, kind
         self.result: T | None = None
         self.error: Exception | None = None
@@ -162,17 +162,17 @@ class QueuedJournal:
 
     def _hurry(self) -> None:
         if not self._expected:
-            self._put(int, Asked.QUESTION)
+            self._put(int, JobKind.QUESTION)
 
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         """Return the number of a write once its intent is on the disk, unless the gate is closed for it."""
         at_ms = self._journal.now_ms()
         while True:
-            job = self._put(partial(self._journal.announce, intent, gate, at_ms=at_ms), Asked.INTENT)
+            job = self._put(partial(self._journal.announce, intent, gate, at_ms=at_ms), JobKind.INTENT)
             try:
                 number = (await job.done)()
             except CancelledError:
-                self._put(partial(self._close_unsent, job, at_ms), Asked.NOTE)
+                self._put(partial(self._close_unsent, job, at_ms), JobKind.NOTE)
                 raise
             if number:
                 return number
@@ -186,16 +186,16 @@ class QueuedJournal:
     def end(self, number: int, outcome: WriteOutcome, detail: str) -> Future[None]:
         """Note the outcome of a write; await it to be sure that it is on the disk."""
         at_ms = self._journal.now_ms()
-        return self._put(partial(self._journal.end, number, outcome, detail, at_ms=at_ms), Asked.NOTE).done
+        return self._put(partial(self._journal.end, number, outcome, detail, at_ms=at_ms), JobKind.NOTE).done
 
     def confirm(self, records: Mapping[PortfolioId, Record]) -> Future[None]:
         """Note what the service confirmed or showed; await it to be sure that it is on the disk."""
-        return self._put(partial(self._journal.confirm, records), Asked.NOTE).done
+        return self._put(partial(self._journal.confirm, records), JobKind.NOTE).done
 
     async def _ask(self, question: Callable[[], T]) -> T:
-        return await self._put(question, Asked.QUESTION).done
+        return await self._put(question, JobKind.QUESTION).done
 
-    def _put(self, work: Callable[[], T], kind: Asked) -> _Job[T]:
+    def _put(self, work: Callable[[], T], kind: JobKind) -> _Job[T]:
         job = _Job(work, self._loop.create_future(), kind)
         self._jobs.put(job)
         return job
@@ -236,7 +236,7 @@ class QueuedJournal:
         """Do all of it in one transaction. Raises whatever prevented the commit."""
         if self._error is not None:
             return
-        if all(job.kind is Asked.QUESTION for job in jobs):
+        if all(job.kind is JobKind.QUESTION for job in jobs):
             self._answer(jobs)  # each is of one moment by itself, and needs no commit
             return
         began_s = monotonic()
@@ -252,10 +252,10 @@ class QueuedJournal:
             except GateClosed as closed:
                 job.error = closed
             except JournalError as error:
-                if job.kind is not Asked.QUESTION:
+                if job.kind is not JobKind.QUESTION:
                     raise
                 job.error = error
-        self._tell([job for job in jobs if job.kind is Asked.QUESTION])
+        self._tell([job for job in jobs if job.kind is JobKind.QUESTION])
 
     def _tell(self, jobs: Sequence[_Job[Any]]) -> None:
         def tell() -> None:

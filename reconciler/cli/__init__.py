@@ -1,9 +1,8 @@
 """The command line: the only place that reads the environment, talks to a terminal, and exits."""
 
 import gc
-from typing import Final
 
-COLLECTOR: Final = (100_000, 50, 100)
+COLLECTOR = (100_000, 50, 100)
 """Thresholds of Python's cyclic garbage collector. What a command makes is needed to its end, and hardly any of it is
 in cycles. With the usual thresholds, searching a large fleet for cycles takes longer than planning it."""
 

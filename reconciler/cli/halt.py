@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 from msgspec.structs import replace
@@ -27,7 +27,6 @@ from reconciler.cli.progress import read_with_bar
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import SpareJournals, open_to_write, origin_of, said_yes, until_ended
 from reconciler.config.load import Configuration
-from reconciler.core.change import BlockReason
 from reconciler.core.codec import iso
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, JournalError, ReconcilerError, UsageError
 from reconciler.core.evidence import believed, without_mark
@@ -37,8 +36,8 @@ from reconciler.core.guards import check_guards
 from reconciler.core.halt import Halt, HaltedPortfolio
 from reconciler.core.model import ApiVersion, PortfolioId, Status, is_halt_id
 from reconciler.core.plan import Plan
-from reconciler.core.planner import Lift, halt_plan, with_pauses
-from reconciler.core.report import ACHIEVED, Outcome
+from reconciler.core.planner import Lift, halt_plan, is_lifted, with_pauses
+from reconciler.core.report import ACHIEVED
 from reconciler.core.text import harmless, label, plural
 from reconciler.render.effects import left_by_lift
 
@@ -49,11 +48,6 @@ if TYPE_CHECKING:
     from reconciler.cli.service import Service
     from reconciler.core.model import Desired
     from reconciler.render.ending import Ending, Found
-
-_GONE: Final = frozenset({BlockReason.ARCHIVED, BlockReason.NOT_FOUND})
-"""Of what is blocked for these reasons, nothing will ever be left to resume."""
-_OVER: Final = ACHIEVED | {Outcome.STALE}
-"""After these, a second try has nothing to do: what is stale is in another state or pause than the halt left."""
 
 
 class QuickOptions(ServiceOptions, frozen=True, kw_only=True):
@@ -323,9 +317,7 @@ def _lifted(halt: str, known: Halt | None, plan: Plan, session: Session) -> tupl
     """Write down that a halt is lifted, if a second try could not resume any more of it; say what was left."""
     options, journal, found = session.options, session.journal, session.found
     report, told = found.report, list(left_by_lift(plan, halt))
-    undone = report is not None and any(one.outcome not in _OVER for one in report.results)
-    unclear = any(one.reason not in _GONE for one in plan.blocked)
-    if undone or unclear or not options.selection.selection.everything:
+    if not is_lifted(plan, report) or not options.selection.selection.everything:
         return None, [*told, f"the halt {halt} holds on: `reconciler halt lift {halt}` goes on with it"]
     if known is None:
         return None, [*told, "neither journal nor file knows the halt here, and v2 shows no marks of what it paused"]

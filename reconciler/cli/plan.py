@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.core.plan import Plan
     from reconciler.render.ending import Found
+    from reconciler.render.page import Page
 
 
 class PlanOptions(PlanningOptions, frozen=True, kw_only=True):
@@ -115,14 +116,18 @@ def plan_ending(
     from reconciler.core.advice import OF_PLANS
     from reconciler.core.halt import is_of_halt
     from reconciler.core.planfile import plan_document
-    from reconciler.render.plan import plan_page
+
+    def page() -> Page:
+        from reconciler.render.plan import plan_page  # JSON needs none of it
+
+        return plan_page(made)
 
     blocked = blocked_text(made)
     told = (f"{blocked} blocked, for the reasons that the plan shows",) if blocked else ()
     return Ending(
         reason=reason,
         found=found,
-        view=View(page=lambda: plan_page(made), body=lambda: plan_document(made)),
+        view=View(page=page, body=lambda: plan_document(made)),
         errors=(*told, *errors),
         warnings=() if options.output.is_json else tuple(f"over a guard: {excess}" for excess in made.over),
         advice=tuple(one for one in made.warnings if one.rule in OF_PLANS or is_of_halt(one)),

@@ -16,7 +16,6 @@ from reconciler.cli.progress import ReadProgress, bar, read_shown
 from reconciler.cli.savefile import require_place, save
 from reconciler.cli.service import memory_of
 from reconciler.cli.strategies import read_strategies, with_selected
-from reconciler.cli.writing import keep_results
 from reconciler.core.decide import Policy
 from reconciler.core.errors import NotExpected, UsageError
 from reconciler.core.fleet import Term, mostly_missing, require_among, require_fit, select
@@ -147,6 +146,7 @@ async def look_at_results(
 ) -> Results:
     """Return how rebalances ended: as far as the journal knows, or, if ``asks``, as far as the service tells."""
     from reconciler.api.fleet import read_last
+    from reconciler.cli.writing import keep_results
     from reconciler.core.rebalance import remembered
 
     live, known = read.fleet.live, read.memory.results

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from reconciler.cli.output import is_terminal, write
 from reconciler.core.report import Outcome, Result
-from reconciler.render.plan import RESULT_WIDTHS, result_cells
 from reconciler.render.terminal import in_columns
 
 if TYPE_CHECKING:
@@ -163,6 +162,8 @@ class ApplyProgress:
     def finished(self, result: object) -> None:
         """Print the outcome. A change that was not begun after a stop gets no line; the report has one row for all."""
         if isinstance(result, Result) and result.outcome is not Outcome.NOT_ATTEMPTED:
+            from reconciler.render.plan import RESULT_WIDTHS, result_cells
+
             self._bar.line(in_columns(result_cells(result), RESULT_WIDTHS, self._style))
         self._bar.advance()
 
@@ -182,8 +183,8 @@ async def read_shown(
 ) -> tuple[Fleet, Mapping[Address, int]]:
     """Return what is live of these portfolios, as :func:`~reconciler.api.fleet.read_fleet` does, and show how far.
 
-    Also return when each was read, by the service's clock: a large fleet is read for so long that runs which lay ahead
-    then have been due at the end.
+    Also return when each was read, by the service's clock. To read a large fleet takes so long that a run which was
+    still ahead when its portfolio was read may be in the past by the end.
     """
     from reconciler.api.fleet import read_fleet
 

@@ -20,13 +20,13 @@ from reconciler.core.text import harmless, label
 
 CONSOLE: Final = "console.glidercloud.dev"
 """Where keys and their scopes are kept; there is no call for either (API facts §2.7)."""
-_AUTHORITY: Final = re.compile(r"[^/?#]*")
-_HOST_AND_PORT: Final = re.compile(
-    r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?", re.ASCII
+_AUTHORITY: Final = r"[^/?#]*"
+_HOST_AND_PORT: Final = (
+    r"(?a)(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?"
 )
-_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*", re.ASCII)
-_LOOPBACK: Final = re.compile(r"127(?:\.\d{1,3}){3}|localhost|\[::1\]", re.ASCII)
-_VERSION_TAIL: Final = re.compile(r"/v\d+$", re.ASCII)
+_PATH: Final = r"(?a)(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*"
+_LOOPBACK: Final = r"(?a)127(?:\.\d{1,3}){3}|localhost|\[::1\]"
+_VERSION_TAIL: Final = r"(?a)/v\d+$"
 _DEFAULT_PORT: Final = {"https": 443, "http": 80}
 _HIGHEST_PORT: Final = 65_535
 
@@ -41,24 +41,24 @@ def checked_base_url(text: str) -> str:
     text = text.strip()
     scheme, _, rest = text.partition("://")
     scheme = scheme.lower()
-    authority = _AUTHORITY.match(rest)[0]  # type: ignore[index]  # the pattern matches the empty text, too
+    authority = re.match(_AUTHORITY, rest)[0]  # type: ignore[index]  # the pattern matches the empty text, too
     if "@" in authority:
         raise UsageError(
             "the base URL holds a user name or password", "Take it out; the key goes into GLIDER_API_KEY alone."
         )
     if scheme not in _DEFAULT_PORT or not authority:
         raise _refused("it does not begin with https:// and a host", text)
-    found = _HOST_AND_PORT.fullmatch(authority)
+    found = re.fullmatch(_HOST_AND_PORT, authority)
     host = _one_spelling(found["host"].lower()) if found is not None else None
     port = int(found["port"] or _DEFAULT_PORT[scheme]) if found is not None else 0
     path = rest[len(authority) :].rstrip("/")
     for wrong, why in (
         (host is None or port > _HIGHEST_PORT, "its host or port is not one"),
         ("?" in text or "#" in text, "it has a query or a fragment"),
-        (not _PATH.fullmatch(path), "its path has empty, dotted or escaped parts"),
-        (_VERSION_TAIL.search(path), "it ends in an API version, which is added by itself"),
+        (not re.fullmatch(_PATH, path), "its path has empty, dotted or escaped parts"),
+        (re.search(_VERSION_TAIL, path), "it ends in an API version, which is added by itself"),
         (
-            scheme == "http" and not _LOOPBACK.fullmatch(host or ""),
+            scheme == "http" and not re.fullmatch(_LOOPBACK, host or ""),
             "http would send the key readable for all; only a loopback host may use it",
         ),
     ):
@@ -86,7 +86,7 @@ class JournalUrl(Struct, frozen=True):
 
 
 _POSTGRESQL: Final = ("postgresql", "postgres")
-_LIKE_A_URL: Final = re.compile(r"postgres(ql)?:|(.*\s)?(host|dbname|service|password)\s*=", re.IGNORECASE | re.DOTALL)
+_LIKE_A_URL: Final = r"(?is)postgres(ql)?:|(.*\s)?(host|dbname|service|password)\s*="
 """A URL in which a slash is missing, or libpq's other form of it (``host=… dbname=…``). Nobody gives a file such a name
 on purpose."""
 _NO_SECRETS: Final = frozenset(
@@ -106,14 +106,14 @@ def journal_url(text: str) -> JournalUrl | None:
     shell's history and in the list of processes; no message repeats it.
     """
     scheme, colon, rest = text.partition("://")
-    if not colon and not _LIKE_A_URL.match(text):
+    if not colon and not re.match(_LIKE_A_URL, text):
         return None
     if not colon or scheme.lower() not in _POSTGRESQL:
         raise UsageError(
             "--journal takes a file or a URL that begins with postgresql://",
             "As in `--journal postgresql://reconciler@db.example.com/journals`.",
         )
-    authority = _AUTHORITY.match(rest)[0]  # type: ignore[index]  # the pattern matches the empty text, too
+    authority = re.match(_AUTHORITY, rest)[0]  # type: ignore[index]  # the pattern matches the empty text, too
     user, _, _ = authority.rpartition("@")
     parameters = {one.partition("=")[0] for one in rest.partition("?")[2].split("&") if one}
     # Where a password holds a slash or a question mark, its end stands behind them.
@@ -137,8 +137,8 @@ def journal_url(text: str) -> JournalUrl | None:
 
 def is_loopback(url: str) -> bool:
     """Whether a URL in its one spelling names this machine."""
-    found = _HOST_AND_PORT.match(url.partition("://")[2])
-    return found is not None and _LOOPBACK.fullmatch(found["host"]) is not None
+    found = re.match(_HOST_AND_PORT, url.partition("://")[2])
+    return found is not None and re.fullmatch(_LOOPBACK, found["host"]) is not None
 
 
 def checked_key(text: str) -> str:

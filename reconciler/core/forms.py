@@ -216,7 +216,8 @@ def duration_form(*, least: int = 0, most: int) -> Form:
             return ""
         text = written.strip()
         if text.isdecimal() and text.isascii():
-            if isinstance(value, str) and str(int(text)) == text and least <= int(text) <= most:
+            number = int(text[:16])  # Python may refuse to read longer ones, and so many digits are beyond `most`
+            if isinstance(value, str) and (text == "0" or text[0] != "0") and least <= number <= most:
                 return "remove the quotes: a bare number is milliseconds"
             hours = f"{int(text[:9])}h"
             example = hours if int(text[:9]) and fits(hours) else "24h"

@@ -54,6 +54,7 @@ from reconciler.core.model import (
     strategy_of,
 )
 from reconciler.core.plan import JournalState, Plan
+from reconciler.core.report import ACHIEVED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from reconciler.core.guards import Guards
     from reconciler.core.halt import Halt, HaltedPortfolio
     from reconciler.core.ports import Memory
+    from reconciler.core.report import ApplyReport
 
 
 class Strategies(Struct, frozen=True, kw_only=True):
@@ -410,3 +412,12 @@ class Lift(Struct, frozen=True, kw_only=True):
         if self.memory.halts.get(live.id) != self.id and (one is None or not (one.token or one.due)):
             return Unchanged()
         return Held(**named, api=api, pause_reason=live.pause_reason, paused_by=PausedBy.OTHERS)
+
+
+def is_lifted(plan: Plan, report: ApplyReport | None) -> bool:
+    """Whether a second try could not resume any more of a halt than the plan of its lift, carried out as in ``report``.
+
+    What is stale is in another state or pause than the halt left.
+    """
+    undone = {result.outcome for result in report.results} - ACHIEVED - {Outcome.STALE} if report is not None else ()
+    return not undone and {one.reason for one in plan.blocked} <= {BlockReason.ARCHIVED, BlockReason.NOT_FOUND}

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalfile import file_to_write
-from reconciler.apply.journalqueue import Asked, Gathering, QueuedJournal
+from reconciler.apply.journalqueue import Gathering, JobKind, QueuedJournal
 from reconciler.apply.journalreads import read_memory
 from reconciler.apply.journalserver import server_to_write
 from reconciler.apply.run import Pace, Stop, apply_plan
@@ -123,25 +123,25 @@ def patient(_: float) -> Gathering:
     return Gathering(1e6, longest_ride_s=1e6)
 
 
-SHARED: list[tuple[list[tuple[Asked | None, float]], bool, float]] = [
-    ([(Asked.INTENT, 0.0)], False, 0.0),
-    ([(Asked.NOTE, 0.0)], False, 0.0),
-    ([(Asked.INTENT, 0.0)], True, 1.0),
-    ([(Asked.INTENT, 0.0), (Asked.INTENT, 0.9)], True, 1.9),
-    ([(Asked.INTENT, 0.0), (Asked.INTENT, 0.9), (Asked.INTENT, 1.8), (Asked.INTENT, 2.6)], True, 3.3),
-    ([(Asked.INTENT, 0.0), (Asked.NOTE, 0.9)], True, 1.0),
-    ([(Asked.NOTE, 0.0)], True, 80.0),
-    ([(Asked.NOTE, 0.0), (Asked.NOTE, 50.0)], True, 80.0),
-    ([(Asked.NOTE, 0.0), (Asked.INTENT, 50.0)], True, 51.0),
-    ([(Asked.NOTE, 0.0), (Asked.INTENT, 79.9)], True, 80.0),
-    ([(Asked.NOTE, 0.0), (Asked.QUESTION, 5.0)], True, 5.0),
-    ([(Asked.INTENT, 0.0), (Asked.QUESTION, 0.5)], True, 0.5),
-    ([(Asked.NOTE, 0.0), (None, 5.0)], True, 5.0),
+SHARED: list[tuple[list[tuple[JobKind | None, float]], bool, float]] = [
+    ([(JobKind.INTENT, 0.0)], False, 0.0),
+    ([(JobKind.NOTE, 0.0)], False, 0.0),
+    ([(JobKind.INTENT, 0.0)], True, 1.0),
+    ([(JobKind.INTENT, 0.0), (JobKind.INTENT, 0.9)], True, 1.9),
+    ([(JobKind.INTENT, 0.0), (JobKind.INTENT, 0.9), (JobKind.INTENT, 1.8), (JobKind.INTENT, 2.6)], True, 3.3),
+    ([(JobKind.INTENT, 0.0), (JobKind.NOTE, 0.9)], True, 1.0),
+    ([(JobKind.NOTE, 0.0)], True, 80.0),
+    ([(JobKind.NOTE, 0.0), (JobKind.NOTE, 50.0)], True, 80.0),
+    ([(JobKind.NOTE, 0.0), (JobKind.INTENT, 50.0)], True, 51.0),
+    ([(JobKind.NOTE, 0.0), (JobKind.INTENT, 79.9)], True, 80.0),
+    ([(JobKind.NOTE, 0.0), (JobKind.QUESTION, 5.0)], True, 5.0),
+    ([(JobKind.INTENT, 0.0), (JobKind.QUESTION, 0.5)], True, 0.5),
+    ([(JobKind.NOTE, 0.0), (None, 5.0)], True, 5.0),
 ]
 
 
 @pytest.mark.parametrize(("came", "expected", "until_ms"), SHARED)
-def test_when_a_commit_begins(came: list[tuple[Asked | None, float]], expected: bool, until_ms: float) -> None:
+def test_when_a_commit_begins(came: list[tuple[JobKind | None, float]], expected: bool, until_ms: float) -> None:
     """With commits that take 10 ms: never later than a third of one for an intent, and at once if none is expected."""
     gathering = Gathering(0.010)
     for kind, at_ms in came:
@@ -152,14 +152,14 @@ def test_when_a_commit_begins(came: list[tuple[Asked | None, float]], expected: 
 def test_nothing_waits_for_a_quick_disk() -> None:
     """What a shared commit saves is less than what it takes to wait for one."""
     gathering = Gathering(0.004)
-    gathering.add(Asked.NOTE, 1.0, expected=True)
+    gathering.add(JobKind.NOTE, 1.0, expected=True)
     assert gathering.until_s == 1.0
 
 
 def test_notes_wait_half_a_second_at_most() -> None:
     """However slow the disk is."""
     gathering = Gathering(10.0)
-    gathering.add(Asked.NOTE, 1.0, expected=True)
+    gathering.add(JobKind.NOTE, 1.0, expected=True)
     assert gathering.until_s == 1.5
 
 

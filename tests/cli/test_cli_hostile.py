@@ -230,3 +230,23 @@ def test_no_kind_of_file_takes_the_place_of_another(shell: Shell, halt: Path) ->
 def test_an_event_that_has_no_end_is_none(shell: Shell, event: str) -> None:
     os.mkfifo(shell.folder / "fifo")
     assert event_of({"GITHUB_EVENT_PATH": event}) == {}
+
+
+@pytest.mark.parametrize("field", ["interval: {}", "interval: 24h, offset: {}", "labels: {{team: {}}}", "owner: {}"])
+@pytest.mark.parametrize("digits", ["9" * 5_000, "0" * 5_000, "-" + "9" * 5_000, "9" * 5_000 + "h", "1e" + "9" * 5_000])
+def test_a_number_that_python_does_not_read_is_a_problem_with_a_place(shell: Shell, field: str, digits: str) -> None:
+    """Its conversion has a limit of 4,300 digits."""
+    shell.write("automation.yaml", f"version: 1\nportfolios:\n  aaa: {{state: active, {field.format(digits)}}}\n")
+    ended = shell("validate")
+    assert ended.code == 3
+    assert ended.err.startswith("automation.yaml:3:")
+
+
+def test_each_item_of_a_list_has_its_own_problem(shell: Shell) -> None:
+    """They have the place of the list; that is no reason to tell of the first one alone, or to call it as the list."""
+    shell.write("automation.yaml", f"{FILES}freeze: [1, x, {{}}, []]\n")
+    ended = shell("validate")
+    assert ended.code == 3
+    said = [line.split(": ", 2)[1:] for line in ended.err.splitlines() if line.startswith("automation.yaml:")]
+    assert [address for address, _ in said] == ["freeze.0", "freeze.1", "freeze.2", "freeze.3"]
+    assert said[0][1].startswith("`1` is not a mapping")

@@ -28,9 +28,9 @@ from reconciler.core.model import (
 )
 from reconciler.core.plan import Plan
 from reconciler.core.planfile import format_plan, parse_plan
-from reconciler.core.planner import Lift, build_plan
+from reconciler.core.planner import Lift, build_plan, is_lifted
 from reconciler.core.ports import Memory
-from reconciler.core.report import drift_exit_reason
+from reconciler.core.report import ApplyReport, Outcome, Result, drift_exit_reason
 from tests.support import HOUR_MS, NOON_MS
 
 A, B = PortfolioId("a"), PortfolioId("b")
@@ -210,6 +210,33 @@ def test_what_a_lift_does(live: Live, desired: Desired | None, halting: Halts, f
         assert (change.reason, change.halt, change.since) == (ChangeReason.HALT_LIFTED, "h1", "00000a")
         assert (change.writes_schedule, change.pause_reason) == (False, MARKED)
     assert told == [found]
+
+
+@pytest.mark.parametrize(
+    ("live", "outcome", "lifted"),
+    [
+        (IN_HALT, Outcome.DONE, True),
+        (IN_HALT, Outcome.ALREADY_DONE, True),
+        (IN_HALT, Outcome.STALE, True),
+        (IN_HALT, Outcome.FAILED, False),
+        (IN_HALT, Outcome.UNKNOWN, False),
+        (IN_HALT, Outcome.NOT_ATTEMPTED, False),
+        (RUNS, None, True),
+        (Live(id=A, status=Status.ARCHIVED), None, True),
+        (Live(id=A, status=Status.NOT_FOUND), None, True),
+        (UNREAD, None, False),
+    ],
+)
+def test_when_a_halt_is_lifted(live: Live, outcome: Outcome | None, lifted: bool) -> None:
+    """Once a second try could not resume any more of it: it does not hold on for what is archived, or gone."""
+    lift = Lift(id="h1", live={A: live}, apis={A: V1}, memory=Memory(exists=True), desired={})
+    plan = lift.plan(Plan(created_ms=NOON_MS, base_url="u"))
+    report = None
+    if outcome is not None:
+        results = tuple(Result(change=change, outcome=outcome) for change in plan.changes)
+        assert results
+        report = ApplyReport(plan=plan, results=results, started_ms=NOON_MS, finished_ms=NOON_MS)
+    assert is_lifted(plan, report) is lifted
 
 
 def test_a_lift_on_v2_says_what_it_risks() -> None:

@@ -27,7 +27,7 @@ from reconciler.core.intent import Call
 from reconciler.core.model import PortfolioId, RunState, address_of
 from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint
-from reconciler.core.planner import Lift, halt_plan, with_pauses
+from reconciler.core.planner import Lift, halt_plan, is_lifted, with_pauses
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.sandbox import AutomationState
 from tests.faults import promises
@@ -359,9 +359,8 @@ class Walk(RuleBasedStateMachine):
             which, does = meanwhile.on(saved.changes)
             life = self.at("before read", 1, partial(self.by_hand, which, does))
             world.parallelism = 1
-        if plan.changes and not self.carry_out_lift(saved, halt, faults, life):
-            return False
-        if plan.blocked:
+        report = self.carry_out_lift(saved, halt, faults, life) if plan.changes else None
+        if (plan.changes and report is None) or not is_lifted(plan, report):
             return False
         with world.opened() as journal:
             for one in journal.halts():
@@ -371,8 +370,8 @@ class Walk(RuleBasedStateMachine):
             world.filed[halt] = replace(filed, lifted_ms=world.clock.now_ms())
         return all(one.halt == halt for one in plan.halted)
 
-    def carry_out_lift(self, saved: Saved, halt: str, faults: list[Any], life: Life | None) -> bool:
-        """Resume what a halt had paused; return whether a second try could not resume any more of it."""
+    def carry_out_lift(self, saved: Saved, halt: str, faults: list[Any], life: Life | None) -> ApplyReport | None:
+        """Resume what a halt had paused; return the report, unless the process died."""
         world, wire = self.world, self.world.wire
         halting, tried, effects = self.halting(lifts=halt), len(wire.tried), len(wire.effects)
         self.arm(saved, faults, lambda spoil: spoil)
@@ -384,8 +383,7 @@ class Walk(RuleBasedStateMachine):
         assert not wire.old_looks
         promises.check_in_the_plan(saved, wire.tried[tried:])
         promises.check_halts(halting, wire.effects[effects:])
-        over = ACHIEVED | {Outcome.STALE}
-        return report is not None and all(result.outcome in over for result in report.results)
+        return report
 
     def check_the_end(self) -> None:
         desired, wire = list(self.desired.values()), self.world.wire

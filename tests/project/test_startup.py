@@ -54,7 +54,7 @@ print(json.dumps({"code": code, "modules": sorted(sys.modules)}), file=sys.stder
         (["--help"], (*HEAVY, "yaml")),
         (["--version"], (*HEAVY, "yaml")),
         *((f"{name} --help".split(), (*HEAVY, "yaml", *OURS)) for name in ("plan", "apply", "drift", "status")),
-        (["validate", "-f", GOOD_FILE], tuple({*HEAVY, "hashlib"} - {"asyncio", "sqlite3"})),
+        (["validate", "-f", GOOD_FILE], tuple({*HEAVY, "hashlib", "reconciler.core.decide"} - {"asyncio", "sqlite3"})),
     ],
     ids=["help", "version", "plan-help", "apply-help", "drift-help", "status-help", "validate"],
 )
@@ -91,8 +91,18 @@ def test_a_plan_loads_a_client_and_nothing_beside(tmp_path: Path) -> None:
         service = {"GLIDER_BASE_URL": url, "GLIDER_API_KEY": "gldr_sk_of_a_test"}
         place = ["-f", str(file), "--journal", str(tmp_path / "journal.db")]
         loaded = modules_after(["plan", *place], **service)
-    unwanted = {*HEAVY, "reconciler.config.git", "reconciler.core.doctor"} - PLANNING
+        of_json = modules_after(["plan", "-o", "json", *place], **service)
+    unwanted = {*HEAVY, "reconciler.config.git", "reconciler.core.doctor", "reconciler.cli.writing"} - PLANNING
     assert sorted(unwanted & loaded) == []
+    assert sorted({*unwanted, "reconciler.render.plan", "reconciler.render.effects"} & of_json) == []
+
+
+@pytest.mark.slow
+def test_no_cycles_are_searched_while_a_command_is_imported() -> None:
+    """The package of the command line sets the collector's thresholds before any module of it is imported."""
+    run = "import gc, reconciler.cli; old = gc.get_stats(); import reconciler.cli.main; print(gc.get_stats() == old)"
+    told = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
+    assert told.stdout == "True\n"
 
 
 def test_nobody_writes_a_whole_result_down() -> None:
