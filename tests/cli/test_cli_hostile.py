@@ -250,3 +250,13 @@ def test_each_item_of_a_list_has_its_own_problem(shell: Shell) -> None:
     said = [line.split(": ", 2)[1:] for line in ended.err.splitlines() if line.startswith("automation.yaml:")]
     assert [address for address, _ in said] == ["freeze.0", "freeze.1", "freeze.2", "freeze.3"]
     assert said[0][1].startswith("`1` is not a mapping")
+
+
+def test_an_export_says_that_it_has_no_halts(shell: Shell) -> None:
+    """A journal that is carried to another machine without their files would let everything begin there."""
+    assert shell("halt aaa --reason oracle --auto-approve --sandbox").code == 0
+    (made,) = Path("halts").iterdir()
+    said = f"the halt {made.stem} (oracle) holds: take {made} along"
+    assert said in shell("journal export journal.json --sandbox").err
+    assert shell(f"halt lift {made.stem} --auto-approve --sandbox").code == 0
+    assert "halt" not in shell("journal export journal.json --sandbox").err
