@@ -35,10 +35,10 @@ HANG_UP_SECONDS: Final = 1.0
 """How long a server may still take to keep what it was told, once a signal has ended a command in its midst."""
 PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 0.33
-"""How long an intent waits for others, in commits: after the last one that came, and after the first."""
+"""How long an intent waits for others, in lengths of a commit: after the last one that came, and after the first."""
 RIDE: Final = 8.0
 LONGEST_RIDE_S: Final = 0.5
-"""How long a note waits for an intent, in commits and in seconds."""
+"""How long a note waits for an intent: in lengths of a commit, and in seconds at most."""
 SHORT_S: Final = 0.004
 """Nothing waits for a commit that takes no longer than this."""
 

@@ -183,8 +183,8 @@ async def read_shown(
 ) -> tuple[Fleet, Mapping[Address, int]]:
     """Return what is live of these portfolios, as :func:`~reconciler.api.fleet.read_fleet` does, and show how far.
 
-    Also return when each was read, by the service's clock: a large fleet is read for so long that runs which lay ahead
-    then have been due at the end.
+    Also return when each was read, by the service's clock. To read a large fleet takes so long that a run which was
+    still ahead when its portfolio was read may be in the past by the end.
     """
     from reconciler.api.fleet import read_fleet
 

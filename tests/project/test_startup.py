@@ -99,10 +99,8 @@ def test_a_plan_loads_a_client_and_nothing_beside(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_no_cycles_are_searched_while_a_command_is_imported() -> None:
-    """Whatever of the program is imported first, the collector's thresholds are set by then."""
-    run = (
-        "import gc; gc.collect(); before = gc.get_stats(); import reconciler.cli.main; print(gc.get_stats() == before)"
-    )
+    """The package of the command line sets the collector's thresholds before any module of it is imported."""
+    run = "import gc, reconciler.cli; old = gc.get_stats(); import reconciler.cli.main; print(gc.get_stats() == old)"
     told = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
     assert told.stdout == "True\n"
 
