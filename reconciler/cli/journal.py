@@ -80,7 +80,18 @@ def export_journal(options: ExportOptions, found: Found) -> Ending:
         save(options.file, text, what="export", begins=EXPORT_FORMAT.begins, largest=EXPORT_FORMAT.largest)
         count = plural(len(export.remembered), "record")
         options.output.note(f"Exported {count} of {_whose(export)} to {options.file}")
+    _warn_of_halts(options, label)
     return Ending(reason=ExitReason.OK, found=found, view=View(shown=text if options.file is None else ""))
+
+
+def _warn_of_halts(options: ExportOptions, label: str) -> None:
+    """Say which halts hold: an export has none, and where their files are missing, nothing would hold what they do."""
+    from reconciler.apply.journalreads import read_halts
+    from reconciler.cli.haltfiles import path_of
+
+    halts = read_halts(options.records.journal_place, base_url=label)
+    for halt in (one for one in halts if one.lifted_ms is None):
+        options.output.warn(f"the export has no halts, and the {halt.words} holds: take {path_of(halt.id)} along")
 
 
 class ImportJournalOptions(Options, frozen=True, kw_only=True):

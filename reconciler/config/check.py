@@ -176,7 +176,7 @@ class _Explanation:
         self._table = table
         self._locator = Locator(document)
         self._suggestions = Suggestions()
-        self._said = {(d.span.line, d.span.column) for d in document.diagnostics if d.span}
+        self._said: set[tuple[object, ...]] = {(d.span.line, d.span.column) for d in document.diagnostics if d.span}
 
     def explain(self) -> None:
         """Let jsonschema say what is wrong with the refused parts only, because it is slow on whole documents.
@@ -244,7 +244,8 @@ class _Explanation:
                 item = isinstance(kind, Form) and kind_at(self._table, path[:-1])[0] is kind
                 path = path[:-1] if item else path  # an item of a list has no place of its own
                 span = self._locator.value(path)
-                written = instance if isinstance(instance, str) else "" if item else self._locator.written(span)
+                placeless = item or self._is_item(path)
+                written = instance if isinstance(instance, str) else "" if placeless else self._locator.written(span)
                 problem, better = self._value(str(keyword), kind, field, instance, written)
                 repair = kind.repair if isinstance(kind, FieldTable) else field.repair if field else ""
                 self._say(span, path, problem, better or repair)
@@ -253,11 +254,15 @@ class _Explanation:
 
     def _say(self, span: SourceSpan, path: Sequence[str], problem: str, repair: str) -> None:
         self.broken.update(tuple(path[:length]) for length in range(1, len(path) + 1))
-        place = (span.line, span.column)
+        place = (span.line, span.column, *(path if self._is_item(path) else ()))
         if place in self._said:
             return
         self._said.add(place)
         self.diagnostics.append(error(span, problem, repair, address=_address(path)))
+
+    def _is_item(self, path: Sequence[str]) -> bool:
+        """Whether this is an item of a list, which is told at the place of the list unless it is a mapping."""
+        return bool(path) and self._locator.node(path[:-1]) is None
 
     def _missing(self, path: tuple[str, ...], table: FieldTable, entry: Mapping[str, Value]) -> None:
         if "<<" in entry:  # a refused merge key may have been meant to bring them

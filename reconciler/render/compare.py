@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.core.change import Blocked, Cause, Change, ChangeReason, Field, FieldChange, Halted, Held, Moved
+from reconciler.core.change import Cause, Change, ChangeReason, Field, FieldChange, Moved
 from reconciler.core.diff import Step, difference_text, facts
 from reconciler.core.forms import AUTO
 from reconciler.core.model import Provenance, Verdict
@@ -21,12 +21,9 @@ from reconciler.core.text import format_duration, plural
 from reconciler.render.effects import (
     effect,
     followed,
-    halted_effect,
-    held_effect,
     incomplete_notice,
     left_effect,
     live_at,
-    moved_text,
     reach_text,
 )
 from reconciler.render.json import picked
@@ -176,28 +173,15 @@ def _document(row: Compared) -> dict[str, Any]:
 
 
 def _compared_row(row: Compared) -> Row:
-    word, story, alike = _told(row.entry)
+    found = effect(row.entry) if isinstance(row.entry, Change) else left_effect(row.entry)
+    word, story, alike = str(facts(row.entry)["action"]), found.text, found.shared
     if row.differences:
         story = alike = ", ".join(difference_text(found) for found in row.differences)
-    cells = (toned(row.step.value), marked(word), code(row.entry.id), row.entry.name or "", story)
+    cells = (
+        toned(row.step.value),
+        marked(word),
+        code(row.entry.id),
+        row.entry.name or "",
+        story,
+    )
     return Row(cells, row.entry.id, alike, part=list(Step).index(row.step))
-
-
-def _told(entry: PlanEntry) -> tuple[str, str, str]:
-    """Return what a plan does with a portfolio, its reason or effect, and the part of that which others may share."""
-    match entry:
-        case Change():
-            found = effect(entry)
-            return entry.verb.value, found.text, found.shared
-        case Held():
-            found = held_effect(entry)
-            return "held", found.text, found.shared
-        case Halted():
-            found = halted_effect(entry)
-            return "halted", found.text, found.shared
-        case Blocked():
-            return "blocked", entry.detail, entry.detail
-        case Moved():
-            return "moved", moved_text(entry), ""
-        case _:
-            assert_never(entry)

@@ -76,7 +76,10 @@ _MARKS: Final = {
 """The mark of each way in which a rebalance can be over."""
 _UNKNOWN: Final = {
     True: sentence("? How its last rebalance ended is not known here: `reconciler status --results` reads it."),
-    False: ("? Glider's v2 API tells how a rebalance ended only if it was asked for from here.",),
+    False: sentence(
+        "? Glider's v2 API tells only how rebalances ended that were asked for from here; "
+        "`reconciler status --results` reads these."
+    ),
 }
 """What ``?`` means as a result, by whether the API lists rebalances."""
 

@@ -269,7 +269,7 @@ def test_jobs_carry_out_a_plan_together(checkout: Callable[..., Checkout], serve
 def test_a_plan_that_failed_hands_over_no_file(checkout: Callable[..., Checkout]) -> None:
     """A file that lay there before, from a cache or the checkout, is not the plan of this job."""
     made = checkout(SAME, "version: 2\n")
-    made.write("plan.json", '{"format_version": "3.0"}')
+    made.write("plan.json", '{"format_version": "3.0", "tool": "x", "created_at": ""}')
     job = made("plan", plan_file="plan.json")
     assert (job.outputs["exit-reason"], job.outputs["plan-path"], job.outputs["fingerprint"]) == ("invalid", "", "")
 

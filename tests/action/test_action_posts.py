@@ -147,6 +147,20 @@ def test_the_drift_issue(checkout: Callable[..., Checkout], github: FakeGitHub) 
     assert "as declared" in github.comments[-1]["body"]
 
 
+def test_the_drift_issue_tells_what_is_overdue(checkout: Callable[..., Checkout], github: FakeGitHub) -> None:
+    """One that Glider no longer runs is all that differs; the issue names whom to ask, and ends with it."""
+    live = {"aaa": {"status": "active", "interval": "24h", "started": "30d", "stalled": "9d"}}
+    files = "version: 1\nportfolios:\n  aaa: {state: active, owner: fx-desk}\n"
+    made, event = checkout(live, files), there(events.schedule(), github)
+    made("drift", event=event, issue="true")
+    (issue,) = github.issues
+    assert (issue["state"], "| overdue by " in issue["body"], "owner fx-desk" in issue["body"]) == ("open", True, True)
+    made.write("automation.yaml", files.replace("state: active", "state: paused"))
+    made.glider.run("apply", "--auto-approve")
+    made("drift", event=event, issue="true")
+    assert github.issues[0]["state"] == "closed"
+
+
 OTHER_FILES = "version: 1\nportfolios:\n  aaa: {state: active, interval: 24h}\n"
 """Nothing changes in a fleet of these, beside one of :data:`CHANGED_FILES`."""
 

@@ -240,3 +240,23 @@ def test_a_number_that_python_does_not_read_is_a_problem_with_a_place(shell: She
     ended = shell("validate")
     assert ended.code == 3
     assert ended.err.startswith("automation.yaml:3:")
+
+
+def test_each_item_of_a_list_has_its_own_problem(shell: Shell) -> None:
+    """They have the place of the list; that is no reason to tell of the first one alone, or to call it as the list."""
+    shell.write("automation.yaml", f"{FILES}freeze: [1, x, {{}}, []]\n")
+    ended = shell("validate")
+    assert ended.code == 3
+    said = [line.split(": ", 2)[1:] for line in ended.err.splitlines() if line.startswith("automation.yaml:")]
+    assert [address for address, _ in said] == ["freeze.0", "freeze.1", "freeze.2", "freeze.3"]
+    assert said[0][1].startswith("`1` is not a mapping")
+
+
+def test_an_export_says_that_it_has_no_halts(shell: Shell) -> None:
+    """A journal that is carried to another machine without their files would let everything begin there."""
+    assert shell("halt aaa --reason oracle --auto-approve --sandbox").code == 0
+    (made,) = Path("halts").iterdir()
+    said = f"the halt {made.stem} (oracle) holds: take {made} along"
+    assert said in shell("journal export journal.json --sandbox").err
+    assert shell(f"halt lift {made.stem} --auto-approve --sandbox").code == 0
+    assert "halt" not in shell("journal export journal.json --sandbox").err
