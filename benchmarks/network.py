@@ -71,37 +71,54 @@ def _counted(seen: dict[str, int], document: dict[str, dict[str, int]], work: Wa
 def apply(size: Size, folder: Path) -> Iterator[Row]:
     """Compare ``apply`` of a saved plan that pauses everything with waiting alone, on disks of several speeds."""
     work = size.apply
-    assert work.quiet is not None
-    fleet = itertools.islice((m for m in members(2 * work.count, SEED) if m.live_status == "active"), work.count)
-    write_pauses(folder / "files", fleet)
-    for name, slow_ms, loaded, target in (
-        ("quiet", 0, False, work.quiet),
-        ("busy", 0, True, work.busy),
-        ("an fsync takes 1 ms more", 1, False, None),
-        ("an fsync takes 5 ms more", 5, False, work.busy),
+    _declare_pauses(folder, work.count)
+    for name, slow_ms, target in (
+        ("quiet", 0, work.quiet),
+        ("busy", 0, work.busy),
+        ("an fsync takes 1 ms more", 1, work.slow),
+        ("an fsync takes 5 ms more", 5, work.slow),
     ):
         variables = slow_disk(folder, slow_ms) if slow_ms else {}
         if bool(variables) is not bool(slow_ms):
             print("no C compiler, so no slow disk", file=sys.stderr)
             continue
-        what = f"apply, {work.what}, {name}"
-        try:
-            runs = [_applied(work, folder / f"{name} {n}", variables, loaded=loaded) for n in range(size.repeats)]
-        except SystemExit as failed:  # where everything takes too long, looks grow too old, and nothing is sent on them
-            print(str(failed)[-300:], file=sys.stderr)
-            yield Row(what, "not all done", f"{work.count:,} changes", math.inf, target or work.quiet)
-            continue
-        yield _waited(what, statistics.median(runs), work, _ROUND_TRIPS, target or work.quiet)
+        assert target is not None
+        yield _carried_out(f"apply, {work.what}, {name}", size, folder / name, variables, target, loaded=name == "busy")
 
 
 def halt(size: Size, folder: Path) -> Iterator[Row]:
     """Compare ``halt`` of a whole fleet that runs, from files that hold all of it, with waiting alone."""
     work = size.apply
     assert work.quiet is not None
-    fleet = itertools.islice((m for m in members(2 * work.count, SEED) if m.live_status == "active"), work.count)
+    _declare_pauses(folder, work.count)
+    yield _carried_out(f"halt --all, {work.what}", size, folder / "halt", {}, work.quiet, halts=True)
+
+
+def _declare_pauses(folder: Path, count: int) -> None:
+    """Write files that declare paused what runs of a fleet twice as large."""
+    fleet = itertools.islice((m for m in members(2 * count, SEED) if m.live_status == "active"), count)
     write_pauses(folder / "files", fleet)
-    runs = [_applied(work, folder / f"halt {n}", {}, loaded=False, halts=True) for n in range(size.repeats)]
-    yield _waited(f"halt --all, {work.what}", statistics.median(runs), work, _ROUND_TRIPS, work.quiet)
+
+
+def _carried_out(
+    what: str,
+    size: Size,
+    name: Path,
+    variables: dict[str, str],
+    target: float,
+    *,
+    loaded: bool = False,
+    halts: bool = False,
+) -> Row:
+    work = size.apply
+    runs = []
+    for number in range(size.repeats):
+        try:
+            runs.append(_applied(work, name.with_name(f"{name.name} {number}"), variables, loaded=loaded, halts=halts))
+        except SystemExit as failed:  # where everything takes too long, looks grow too old, and nothing is sent on them
+            print(str(failed)[-300:], file=sys.stderr)
+            return Row(what, "not all done", f"{work.count:,} changes", math.inf, target)
+    return _waited(what, statistics.median(runs), work, _ROUND_TRIPS, target)
 
 
 def _applied(work: Waiting, folder: Path, variables: dict[str, str], *, loaded: bool, halts: bool = False) -> float:
@@ -128,8 +145,7 @@ def _applied(work: Waiting, folder: Path, variables: dict[str, str], *, loaded: 
 def joined(size: Size, folder: Path) -> Iterator[Row]:
     """Compare an apply by several runners, each with a limit of its own address, with one runner alone."""
     count, rate, runners = size.joined, 25, 4
-    fleet = itertools.islice((m for m in members(2 * count, SEED) if m.live_status == "active"), count)
-    write_pauses(folder / "files", fleet)
+    _declare_pauses(folder, count)
     if shutil.which("cc") is None or shutil.which("postgres") is None:
         print("no C compiler or no PostgreSQL, so no joined apply", file=sys.stderr)
         return

@@ -22,16 +22,22 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as text."""
-        verdict = "ok" if self.ok else "OVER"
-        return (self.what, self.measured, self.baseline, f"{self.value:.2f}", f"<= {self.target:g}", verdict)
+        return (
+            self.what,
+            self.measured,
+            self.baseline,
+            f"{self.value:.2f}",
+            f"{self.target:.3g}",
+            "" if self.ok else "over",
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """Work that mostly waits: portfolios, requests in flight, and after how long each is answered.
 
-    ``quiet`` and ``busy`` are the most that the whole may take as a multiple of waiting alone, ``busy`` with one
-    spinning process a core beside it. Where one of them is ``None``, that is not measured.
+    ``quiet``, ``busy`` and ``slow`` are the most that the whole may take as a multiple of waiting alone, ``busy`` with
+    one spinning process a core beside it, ``slow`` on a slow disk. Where one of them is ``None``, that is not measured.
     """
 
     count: int
@@ -39,6 +45,7 @@ class Waiting:
     latency_ms: int
     quiet: float | None
     busy: float | None = None
+    slow: float | None = None
 
     @property
     def what(self) -> str:

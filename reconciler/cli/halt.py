@@ -183,8 +183,8 @@ async def _pause(made: Halt, session: Session, desired: Mapping[PortfolioId, Des
     portfolios that a write from before the halt may have resumed meanwhile."""
     options, service, journal, found = session.options, session.service, session.journal, session.found
     journal.halt(made)
-    _ = journal.memory(), journal.halting()  # all of it is read now, because damage must show before the first pause
     keep(made, options.output, found, new=not path_of(made.id).exists())
+    _ = journal.memory(), journal.halting()  # all of it is read now, because damage must show before the first pause
     found.plan = plan = halt_plan(made, desired, created_ms=service.clock.now_ms())
     begun = {one.number: one.intent.address for one in journal.unsettled()}
     late = tuple(change for change in plan.changes if change.id in begun.values())
