@@ -257,9 +257,7 @@ def offset_form(*, most: int) -> Form:
         schema={**form.schema, "pattern": _DURATION.replace("(?:", f"(?:{AUTO}|", 1)},
         read=lambda value: AUTO if value == AUTO else milliseconds(value),
         write=lambda value: AUTO if value == AUTO else format_duration(value),
-        guess=lambda value, written: (
-            f"write `{AUTO}`" if written.strip().lower() == AUTO else form.guess(value, written)
-        ),
+        guess=guess,
     )
 
 
